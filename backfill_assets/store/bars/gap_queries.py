@@ -21,6 +21,7 @@ from backfill_assets.market.arrays import Bools, Int64
 from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.calendar.timestamps import to_datetime
 from backfill_assets.market.equal_runs import sort_distinct
+from backfill_assets.market.gaps.expected_months import group_by_month
 from backfill_assets.store.bars.proven_months import find_proven_months
 from backfill_assets.store.bars.proven_newest import NOT_PROVEN, find_proven_ends
 from backfill_assets.store.bars.slot_statements import (
@@ -67,11 +68,12 @@ def read_stored_slots(
     """
     bounds = grid.session_offsets[max(0, len(grid.sessions) - NEWEST_SESSIONS) :].tolist()
     connection.execute(_FORCE_INDEX_SCANS)
-    newest = _SlotRange(connection, symbol_index, grid, bounds, is_newest=True, find_later=find_newest).read()
+    ends = find_proven_ends(connection, symbol_index, grid, bounds, find_later=find_newest)
+    newest = _SlotRange(connection, symbol_index, grid, bounds, newest_ends=ends, find_later=find_newest).read()
     with force_nested_loops(connection):
         reasons = read_suspect_slots(connection, symbol_index, grid)
     connection.execute(_ALLOW_SEQUENTIAL_SCANS)
-    older, external = _read_older(connection, symbol_index, grid, bounds[0])
+    older, external = _read_older(connection, symbol_index, grid, bounds[0], np.flatnonzero(ends == NOT_PROVEN))
     parts = [newest, *older]
     absent = np.sort(np.concatenate([part.absent for part in parts]))
     otherwise_suspect = np.concatenate([*(part.suspect for part in parts), reasons.cut, reasons.rejected])
@@ -89,21 +91,23 @@ def read_stored_slots(
 
 
 def _read_older(
-    connection: Connection, symbol_index: SymbolIndex, grid: SlotGrid, end: int
+    connection: Connection, symbol_index: SymbolIndex, grid: SlotGrid, end: int, unproven: Int64
 ) -> tuple[list[StoredSlots], Int64]:
     """What the table holds before the ordinal ``end``; months that the census proves to be whole are not looked at.
 
-    Also how many slots of those months have a bar of another program, shape (symbols,).
+    The month in which ``end`` lies is whole until then but for the rows ``unproven``. Also how many slots of the months
+    before have a bar of another program and are not looked at, shape (symbols,).
     """
+    offsets = group_by_month(grid).offsets
+    month = int(offsets[np.searchsorted(offsets, end, side="right") - 1])
     proven = find_proven_months(connection, symbol_index, grid, end)
-    if proven is None:
-        whole = _SlotRange(connection, symbol_index, grid, [0, end]).read()
-        return [whole], np.zeros(symbol_index.size, np.int64)
-    ranges = [*proven.iter_ranges(), (int(proven.bounds[-1]), end, None)]
+    before = [(0, month, None)] if proven is None else proven.iter_ranges()
+    external = np.zeros(symbol_index.size, np.int64) if proven is None else proven.count_external()
     parts = [
-        _SlotRange(connection, symbol_index, grid, [first, after], rows=rows).read() for first, after, rows in ranges
+        _SlotRange(connection, symbol_index, grid, [first, after], rows=rows).read()
+        for first, after, rows in (*before, (month, end, unproven))
     ]
-    return parts, proven.count_external()
+    return parts, external
 
 
 @contextmanager
@@ -146,15 +150,16 @@ class _SlotRange:
     """The bars of a universe in a range of a grid.
 
     ``bounds`` are ordinals: where each part of the range begins, which is counted by itself, and the one after the end.
-    ``is_newest``: whether it is of few sessions, of which the census may say which bars have to be read. With
-    ``find_later`` later bars are looked at, too. ``rows`` are the symbols that are looked at; None: all.
+    ``newest_ends``: of the newest sessions, how many parts of each symbol are whole and the rest without a bar
+    (``proven_newest``); of the other bars the census may say which have to be read. With ``find_later`` later bars are
+    looked at, too. ``rows`` are the symbols that are looked at; None: all.
     """
 
     connection: Connection
     symbol_index: SymbolIndex
     grid: SlotGrid
     bounds: Sequence[int]
-    is_newest: bool = False
+    newest_ends: Int64 | None = None
     find_later: bool = False
     rows: Int64 | None = None
 
@@ -166,14 +171,17 @@ class _SlotRange:
     def read(self) -> StoredSlots:
         """What the table holds of the range; rejected rows, early ends and doubts are left out."""
         none = np.zeros(0, np.int64)
-        if self.bounds[0] == self.bounds[-1] or not self.symbol_index.size:
+        if self.bounds[0] == self.bounds[-1] or not len(self.looked_at):
             external = np.zeros(self.symbol_index.size, np.int64)
             return StoredSlots(none, none, none, none, none, none.astype(np.int8), external, 0)
-        counts = self._count_newest() if self.is_newest else self._count_bars(COUNT_ALL_BARS, self.looked_at)
+        if self.newest_ends is None:
+            counts = self._count_bars(COUNT_ALL_BARS, self.looked_at)
+        else:
+            counts = self._count_newest(self.newest_ends)
         # Symbols with bars under both spellings may have two bars in a slot: read the better one.
         mixed_rows = np.flatnonzero(counts.is_mixed)
         single_rows = np.setdiff1d(np.flatnonzero(counts.doubtful), mixed_rows)
-        bars_query = SELECT_BARS_BY_INDEX if self.is_newest else SELECT_ALL_BARS
+        bars_query = SELECT_ALL_BARS if self.newest_ends is None else SELECT_BARS_BY_INDEX
         listed = [self._list_provisional_and_sparse(bars_query, single_rows)]
         duplicates = 0
         if len(mixed_rows):
@@ -188,22 +196,18 @@ class _SlotRange:
         no_recheck, external = none.astype(np.int8), counts.external
         return StoredSlots(absent, provisional, sparse, none, none, no_recheck, external, duplicates, counts.newest)
 
-    def _count_newest(self) -> _BarCounts:
-        """The counts of all symbols, as far as the census proves them without a look at bars.
-
-        Each symbol is counted by one statement, so in one snapshot.
-        """
-        ends = find_proven_ends(self.connection, self.symbol_index, self.grid, self.bounds, find_later=self.find_later)
-        unproven = np.flatnonzero(ends == NOT_PROVEN)
+    def _count_newest(self, ends: Int64) -> _BarCounts:
+        """The counts of all symbols; bars are counted of those without an end. One statement, so one snapshot, each."""
         statement = COUNT_NEWEST_BARS_AND_LATER if self.find_later else COUNT_NEWEST_BARS
-        counts = self._count_bars(statement, unproven)
+        counts = self._count_bars(statement, np.flatnonzero(ends == NOT_PROVEN))
         sizes = np.diff(self.bounds)[:, np.newaxis]
-        has_part = ends > np.arange(len(sizes))[:, np.newaxis]
-        counts.parts[...] += has_part * sizes
-        counts.bars[...] += (has_part * sizes).sum(axis=0)
+        whole_parts = sizes * (ends > np.arange(len(sizes))[:, np.newaxis])
+        counts.parts[...] += whole_parts
+        counts.bars[...] += whole_parts.sum(axis=0)
         if counts.newest is not None:
             has_bar = ends > 0
-            counts.newest[has_bar] = to_postgres_timestamps(self.grid.starts[np.array(self.bounds)[ends[has_bar]] - 1])
+            last = np.array(self.bounds)[ends[has_bar]] - 1
+            counts.newest[has_bar] = to_postgres_timestamps(self.grid.starts[last])
         return counts
 
     def _count_bars(self, statement: str, rows: Int64) -> _BarCounts:

@@ -59,6 +59,9 @@ def find_proven_ends(
         bounds: the ordinals where sessions in a row begin, then the one after the last.
         find_later: whether there must be no bar in later months either.
     """
+    ends = np.full(symbol_index.size, NOT_PROVEN)
+    if not symbol_index.size or bounds[0] == bounds[-1]:
+        return ends
     values = _build_totals(grid, bounds)
     values |= {
         "ids": symbol_index.format_array(np.arange(symbol_index.size)),
@@ -66,7 +69,6 @@ def find_proven_ends(
         "last": "infinity" if find_later else values["last"],
     }
     found = read_columns(connection, _SELECT_ENDS, values, _TYPES)
-    ends = np.full(symbol_index.size, NOT_PROVEN)
     ends[symbol_index.get_rows(found["symbol_id"])] = found["position"] - 1
     return ends
 
