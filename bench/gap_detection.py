@@ -82,7 +82,7 @@ def measure(*, quick: bool) -> Section:
         bars = _fill(database.url, year)
         recent, whole = build_slot_grid(year[-2:], INTERVALS["30m"]), build_slot_grid(year, INTERVALS["30m"])
         store = Store(database)
-        keep_census(database, blocks=count)
+        _count_census(database, blocks=count)
         days = _time_rounds(lambda: store.measure(recent), 9)
         idle = [store.measure_processor_seconds(recent) for _ in range(9)]
         in_server, plan = _explain(database.url, store, recent)
@@ -96,7 +96,7 @@ def measure(*, quick: bool) -> Section:
         report = [_time_report(database.url) for _ in range(1 if quick else 3)]
         assert store.count_missing(recent) == _count_absent(database.url, recent, count)
         twice = bars + _fill(database.url, list_sessions(US, *YEAR_BEFORE))
-        keep_census(database, blocks=0)  # as every run does at its end
+        _count_census(database, blocks=0)  # as every run does at its end
         doubled = [store.measure_processor_seconds(recent) for _ in range(9)]
         with psycopg.connect(database.url) as connection:
             connection.execute(_GAPS_IN_ALL, [year[0].open])
@@ -195,6 +195,12 @@ def _iter_plans(connection: psycopg.Connection[Any], sent: list[tuple[Any, Any]]
         lines = [row[0] for row in cursor.execute(_EXPLAIN + text, params)]
         times = re.findall(r"(?:Planning|Execution) Time: ([\d.]+)", "\n".join(lines))
         yield sum(float(found) for found in times), "\n".join(line[:140] for line in lines)
+
+
+def _count_census(database: Database, blocks: int) -> None:
+    keep_census(database, blocks=blocks)
+    with psycopg.connect(database.url, autocommit=True) as connection:
+        connection.execute("VACUUM (ANALYZE) backfill.census_deltas, backfill.census_months")
 
 
 def _fill(url: str, sessions: tuple[Session, ...]) -> int:

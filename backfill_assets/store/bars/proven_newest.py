@@ -31,16 +31,20 @@ SELECT s.symbol_id, e.position FROM (
     FROM backfill.census_months
     LEFT JOIN unnest(%(months)s::date[], %(slots)s::int[], %(squares)s::bigint[], %(ends)s::int[])
          AS t (month, final, minute_squares, ends) USING (month, final, minute_squares)
-    WHERE symbol_id = ANY ((SELECT %(ids)s::bigint[])::bigint[]) AND interval_type = %(interval)s
+    WHERE symbol_id = ANY (ARRAY(
+        SELECT symbol_id FROM backfill.census_symbols
+        WHERE symbol_id = ANY ((SELECT %(ids)s::bigint[])::bigint[])
+          AND NOT uncounted && daterange(%(first)s, %(last)s, '[]')
+          AND NOT EXISTS (SELECT FROM backfill.find_census_changes() f
+                          WHERE f.months && daterange(%(first)s, %(last)s, '[]'))))
+      AND interval_type = %(interval)s
       AND month BETWEEN %(first)s AND %(last)s AND final + provisional + unverified <> 0
     GROUP BY symbol_id HAVING bool_and((provisional, unverified, sparse) = (0, 0, 0))
 ) s
 JOIN unnest(%(month_counts)s::int[]) WITH ORDINALITY AS e (months, position)
     ON s.months = e.months AND s.ends & (1 << e.position::int) <> 0
-JOIN backfill.census_symbols c ON c.symbol_id = s.symbol_id AND NOT c.uncounted && daterange(%(first)s, %(last)s, '[]')
-WHERE NOT EXISTS (SELECT FROM backfill.find_census_changes() f WHERE f.months && daterange(%(first)s, %(last)s, '[]'))
-  AND s.symbol_id <> ALL (ARRAY(
-      SELECT symbol_id FROM backfill.census_deltas WHERE month BETWEEN %(first)s AND %(last)s))
+WHERE s.symbol_id <> ALL (ARRAY(
+    SELECT symbol_id FROM backfill.census_deltas WHERE month BETWEEN %(first)s AND %(last)s))
 """
 _TYPES = {"symbol_id": ">i8", "position": ">i8"}
 

@@ -41,23 +41,24 @@ _BY_KIND = f"""
        count(*) FILTER (WHERE source IS NULL AND stamp <= %(last)s)::int AS external,
        count(*) FILTER (WHERE {_IS_PROVISIONAL_OR_SPARSE})::int AS doubtful
 """
-# The symbols all of whose bars since some month are final, of this program, and built from enough rows.
-_SELECT_PLAIN = f"""
-SELECT symbol_id FROM backfill.census_symbols
-WHERE symbol_id {_CHOSEN} AND NOT uncounted && daterange(%(first_month)s::date, NULL)
-  AND NOT EXISTS (SELECT FROM backfill.find_census_changes() c WHERE c.months && daterange(%(first_month)s::date, NULL))
-EXCEPT (
-    SELECT symbol_id FROM backfill.census_months
-    WHERE symbol_id {_CHOSEN} AND interval_type = %(spelling)s AND month >= %(first_month)s::date
-      AND (provisional, unverified, sparse) <> (0, 0, 0)
-    UNION ALL
-    SELECT symbol_id FROM backfill.census_deltas
-    WHERE month >= %(first_month)s::date AND (provisional, unverified, sparse) <> (0, 0, 0))
-"""  # noqa: S608 - only constants are inserted
+# Plain are the symbols all of whose bars since some month are final, of this program, and built from enough rows.
 _COUNT_BY_CENSUS = f"""
-WITH plain AS MATERIALIZED ({_SELECT_PLAIN})
+WITH counted AS MATERIALIZED (
+    SELECT symbol_id FROM backfill.census_symbols
+    WHERE symbol_id {_CHOSEN} AND NOT uncounted && daterange(%(first_month)s::date, NULL)
+      AND NOT EXISTS (SELECT FROM backfill.find_census_changes() c
+                      WHERE c.months && daterange(%(first_month)s::date, NULL))
+), plain AS MATERIALIZED (
+    SELECT symbol_id FROM counted EXCEPT (
+        SELECT symbol_id FROM backfill.census_months
+        WHERE symbol_id = ANY (ARRAY(SELECT symbol_id FROM counted)) AND interval_type = %(spelling)s
+          AND month >= %(first_month)s::date AND (provisional, unverified, sparse) <> (0, 0, 0)
+        UNION ALL
+        SELECT symbol_id FROM backfill.census_deltas
+        WHERE month >= %(first_month)s::date AND (provisional, unverified, sparse) <> (0, 0, 0))
+)
 {{plain}} UNION ALL {{others}}
-"""
+"""  # noqa: S608 - only constants are inserted
 _OF_PLAIN = "= ANY (ARRAY(SELECT symbol_id::int FROM plain))"
 _OF_OTHERS = "= ANY (ARRAY(SELECT unnest(%(ids)s::int[]) EXCEPT SELECT symbol_id::int FROM plain))"
 
