@@ -35,16 +35,15 @@ SELECT s.symbol_id, e.position FROM (
         SELECT symbol_id FROM backfill.census_symbols
         WHERE symbol_id = ANY ((SELECT %(ids)s::bigint[])::bigint[])
           AND NOT uncounted && daterange(%(first)s, %(last)s, '[]')
-          AND NOT EXISTS (SELECT FROM backfill.find_census_changes() f
-                          WHERE f.months && daterange(%(first)s, %(last)s, '[]'))))
+          AND NOT EXISTS (SELECT FROM backfill.find_census_changes() c
+                          WHERE c.months && daterange(%(first)s, %(last)s, '[]'))
+        EXCEPT SELECT symbol_id FROM backfill.census_deltas WHERE month BETWEEN %(first)s AND %(last)s))
       AND interval_type = %(interval)s
       AND month BETWEEN %(first)s AND %(last)s AND final + provisional + unverified <> 0
     GROUP BY symbol_id HAVING bool_and((provisional, unverified, sparse) = (0, 0, 0))
 ) s
 JOIN unnest(%(month_counts)s::int[]) WITH ORDINALITY AS e (months, position)
     ON s.months = e.months AND s.ends & (1 << e.position::int) <> 0
-WHERE s.symbol_id <> ALL (ARRAY(
-    SELECT symbol_id FROM backfill.census_deltas WHERE month BETWEEN %(first)s AND %(last)s))
 """
 _TYPES = {"symbol_id": ">i8", "position": ">i8"}
 
