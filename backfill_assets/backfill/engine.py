@@ -110,8 +110,8 @@ class Engine:
         """The longest span of one intraday request of a source interval: the vendor's, or a shorter one that is set."""
         return min(timedelta(days=self.settings.max_span_days), REQUEST_LIMITS.get_max_span(source.name))
 
-    def measure(self, job: BackfillJob) -> Coverage:
-        """The state of every slot of the job's window, read from the store now."""
+    def measure(self, job: BackfillJob, *, trust_census: bool = True) -> Coverage:
+        """The state of every slot of the job's window, read from the store now (``store.coverage``)."""
         grid = build_slot_grid(job.window.sessions, job.interval)
         rules = self.settings.build_gap_rules(job.market, job.source_interval)
         if job.patient:
@@ -124,6 +124,7 @@ class Engine:
                 job.source_interval,
                 rules,
                 self.settings.now(),
+                trust_census=trust_census,
             )
             if job.verify_existing:
                 return replace(coverage, external_bars=read_external_bars(connection, job.symbols, grid))

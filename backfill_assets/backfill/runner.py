@@ -100,7 +100,7 @@ class _BackfillRun:
         if plan.requests:
             passes, after, plan = self._execute_recorded(coverage, plan, server_clock)
         elif judge_job(self._engine, self._job).has_changed:
-            after = self._engine.measure(self._job)
+            after = self._engine.measure(self._job, trust_census=False)
         is_read_anew = self._job.force and not self._job.user_selected and passes.is_complete
         update_findings(self._engine, self._job, after, is_read_anew=is_read_anew)
         mixed_feeds = self._engine.find_mixed_feeds(after) if plan.requests else None
@@ -145,9 +145,9 @@ class _BackfillRun:
         """What the store contains now; bars are judged, and symbols that the vendor does not serve set aside first."""
         for interval in (self._job.interval, *self._job.stored_as):
             judge_job(self._engine, replace(self._job, interval=interval))
-        after = self._engine.measure(self._job)
+        after = self._engine.measure(self._job, trust_census=False)
         if not passes.fetched.stopped and set_aside_unserved(self._engine.database, after):
-            return self._engine.measure(self._job)
+            return self._engine.measure(self._job, trust_census=False)
         return after
 
     def _finish(self, outcome: str, metrics: RunMetrics | None) -> None:
@@ -176,7 +176,7 @@ class _BackfillRun:
         """The coverage, the plan for all symbols or for ``symbol_ids``, and the database's time before measuring."""
         with self._engine.database.transaction() as connection:
             server_clock = read_server_time(connection)
-        coverage = self._engine.measure(self._job)
+        coverage = self._engine.measure(self._job, trust_census=False)
         plan = hold_back(self._engine, self._job, coverage, self._engine.plan(self._job, coverage), self._later)
         if symbol_ids is not None:
             requests = tuple(request for request in plan.requests if request.symbol.symbol_id in symbol_ids)

@@ -118,7 +118,7 @@ def evaluate_sessions(connection: Connection, engine: Engine, request: Evaluatio
     source = engine.settings.choose_source(market, request.interval)
     rules = engine.settings.build_gap_rules(market, source)
     grid = build_slot_grid(request.sessions, request.interval)
-    coverage = measure_coverage(connection, symbols, grid, source, rules, request.now)
+    coverage = measure_coverage(connection, symbols, grid, source, rules, request.now, trust_census=False)
     coverage = replace(coverage, external_bars=read_external_bars(connection, symbols, grid))
     days = [session.day for session in request.sessions]
     open_doubts = list_open_slots(connection, request.interval, days[0], days[-1])

@@ -104,7 +104,7 @@ def run_and_measure(engine: Engine, job: BackfillJob, listener: ProgressListener
     A request for a ticker also returns its other open sessions at the same price, so the run fills these, too. Dagster
     splits a backfill started in the UI into one run for each day; the first of them then fills the days of all.
     """
-    before = engine.measure(job)
+    before = engine.measure(job, trust_census=False)
     with engine.database.transaction() as connection:
         started_at = read_server_time(connection)
     days = frozenset(session.day for session in job.window.sessions)
@@ -116,7 +116,7 @@ def run_and_measure(engine: Engine, job: BackfillJob, listener: ProgressListener
         job.window.description,
     )
     result = run_backfill(engine, replace(job, window=window, trigger_sessions=days), listener)
-    return MaterializedRun(result, before, engine.measure(job), started_at)
+    return MaterializedRun(result, before, engine.measure(job, trust_census=False), started_at)
 
 
 def find_complete_partitions(engine: Engine, materialized: MaterializedRun) -> Iterator[tuple[Partition, bool]]:

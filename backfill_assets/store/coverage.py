@@ -38,6 +38,7 @@ def measure_coverage(
     lives: Mapping[int, tuple[int, int]] | None = None,
     *,
     only_states: bool = False,
+    trust_census: bool = True,
 ) -> Coverage:
     """Compare what is stored for ``symbols`` with ``grid``, and explain the difference as of ``now``.
 
@@ -56,10 +57,12 @@ def measure_coverage(
         only_states: whether only states and counts are looked at. Then ``published_sessions``, ``incomplete_sessions``
             and ``slot_baseline`` of the evidence are those of the symbols whose states depend on them, and nothing is
             learned of publication.
+        trust_census: whether the newest sessions need no look where the census proves them. It does not see what avoids
+            the triggers (docs/decisions/0087).
     """
     symbol_index = SymbolIndex.from_symbols(symbols)
     if stored is None:
-        stored = read_stored_slots(connection, symbol_index, grid)
+        stored = read_stored_slots(connection, symbol_index, grid, trust_census=trust_census)
     slots = _build_open_slots(stored, grid)
     request_history, absence_evidence = read_evidence(
         connection, symbol_index, grid, source, slots, rules, now, only_states=only_states

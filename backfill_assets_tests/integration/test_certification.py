@@ -25,6 +25,7 @@ from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.tickers import parse_tickers
 from backfill_assets.sandbox.config import SandboxConfig
 from backfill_assets.sandbox.server.serve import Sandbox
+from backfill_assets.store.census.upkeep import keep_census
 from backfill_assets.store.certificate_values import Certificate
 from backfill_assets.store.certificates import list_newest_certificates, read_certificates_after, read_certified_symbols
 from backfill_assets.store.postgres.connection import Connection, Database
@@ -253,6 +254,14 @@ def test_a_deleted_bar_breaks_the_certificate_until_it_is_fetched_again(filled: 
     assert certify_due(filled).written == ()
     assert fill(filled).written == ()  # the same bars again: the certificate holds as it is
     assert verify_certificate(filled, first.certificate_id).holds
+
+
+def test_no_certificate_rests_on_counts_that_are_wrong(filled: Engine) -> None:
+    """The census does not see a write without triggers."""
+    keep_census(filled.database)
+    execute(filled, "DELETE FROM market_data WHERE timestamp = '2026-06-01 14:00Z'", without_triggers=True)
+    assert [certificate.session_day for certificate in certify_due(filled).written] == [TUESDAY]
+    assert [certificate.session_day for certificate in fill(filled).written] == [MONDAY]
 
 
 def test_changes_of_the_universe_uncertify_nothing(filled: Engine) -> None:

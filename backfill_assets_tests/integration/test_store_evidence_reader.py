@@ -1,6 +1,7 @@
 """What is read about absent bars: past requests, thin symbols, daily data, listing lives and closures."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import list_previous_sessions, list_sessions
 from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
 from backfill_assets.market.calendar.tickers import parse_tickers
+from backfill_assets.market.exchanges.profile import CalendarOverrides
 from backfill_assets.market.exchanges.registry import US, get_profile
 from backfill_assets.market.gaps.evidence import AbsenceEvidence, DayTrading, RequestHistory
 from backfill_assets.market.gaps.slot_states import SlotState
@@ -219,6 +221,17 @@ def test_who_published_long_ago_is_not_read_for_states(store: Database) -> None:
         assert (AAPL in history.row, MSFT in history.row) == (True, is_read)
         assert np.isnan(evidence.first_published_at[4]) != is_read
     assert MSFT in read(store, [AAPL], now=much_later)[0].row
+
+
+def test_who_published_is_read_of_the_newest_sessions_however_long_an_exchange_is_closed(store: Database) -> None:
+    """A look without ``only_states`` reads it, too: both must find the same states."""
+    closures = frozenset(SESSIONS[-1].day + timedelta(days=days) for days in range(1, 30))
+    sessions = list_sessions(replace(US, overrides=CalendarOverrides(closures=closures)), date(2026, 6, 1), NOW.date())
+    insert_request(store, MSFT, SESSIONS[4].day, is_published=True, published_at=REQUESTED_AT)
+    much_later = RULES.compute_overdue_at(SESSIONS[4]) + RULES.retry_schedule.vendor_gap_after + timedelta(minutes=1)
+    grid = build_slot_grid(sessions, INTERVALS["30m"])
+    evidence = [read(store, [AAPL], grid, now=much_later, only_states=only)[1] for only in (False, True)]
+    assert evidence[0].first_published_at[4] == evidence[1].first_published_at[4] == REQUESTED_AT.timestamp()
 
 
 def test_nothing_is_read_without_sessions(store: Database) -> None:

@@ -1,7 +1,7 @@
 """Which slots have a bar in the table, and of what kind; in the newest sessions and in older ones."""
 
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.slots import build_slot_grid
 from backfill_assets.market.calendar.tickers import parse_tickers
 from backfill_assets.market.calendar.timestamps import to_datetime
+from backfill_assets.market.exchanges.profile import CalendarOverrides
 from backfill_assets.market.exchanges.registry import US
 from backfill_assets.store.bars.gap_queries import NEWEST_SESSIONS, read_stored_slots
 from backfill_assets.store.bars.proven_newest import find_proven_ends
@@ -439,3 +440,15 @@ def test_a_bar_of_a_later_month_matters_only_where_later_ones_are_looked_for(mon
     keep_census(months)
     assert (find_ends(months), find_ends(months, find_later=False)) == ([-1, 1], [3, 1])
     read_with_and_without_census(months)
+
+
+def test_a_corrected_calendar_applies_at_once(months: Database) -> None:
+    """Sessions are equal whatever their profile: the ones between two of them may differ all the same."""
+    assert find_ends(months) == [3, 1]
+    saturday = date(2026, 5, 9)
+    overrides = CalendarOverrides(extra_sessions={saturday: (time(9, 30), time(16))})
+    sessions = list_sessions(replace(US, overrides=overrides), date(2026, 5, 1), date(2026, 6, 2))
+    grid = build_slot_grid(sessions, INTERVALS["30m"])
+    absent = grid.split_slot_keys(read(months, grid).absent)
+    lacking = [grid.sessions[grid.session_index[ordinal]].day for row, ordinal in zip(*absent, strict=True) if row == 0]
+    assert lacking == [saturday] * 13

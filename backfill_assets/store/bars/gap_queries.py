@@ -60,15 +60,23 @@ _ALLOW_ALL_JOINS = "SET LOCAL enable_hashjoin TO DEFAULT; SET LOCAL enable_merge
 
 
 def read_stored_slots(
-    connection: Connection, symbol_index: SymbolIndex, grid: SlotGrid, *, find_newest: bool = False
+    connection: Connection,
+    symbol_index: SymbolIndex,
+    grid: SlotGrid,
+    *,
+    find_newest: bool = False,
+    trust_census: bool = True,
 ) -> StoredSlots:
     """Look up every slot of ``grid`` for every symbol. Changes planner settings of the transaction.
 
-    With ``find_newest`` the bars after the grid are looked at, too, for ``newest``: they should be few.
+    With ``find_newest`` the bars after the grid are looked at, too, for ``newest``: they should be few. Without
+    ``trust_census`` the bars of the newest sessions are counted although the census proves them.
     """
     bounds = grid.session_offsets[max(0, len(grid.sessions) - NEWEST_SESSIONS) :].tolist()
     connection.execute(_FORCE_INDEX_SCANS)
-    ends = find_proven_ends(connection, symbol_index, grid, bounds, find_later=find_newest)
+    ends = np.full(symbol_index.size, NOT_PROVEN)
+    if trust_census:
+        ends = find_proven_ends(connection, symbol_index, grid, bounds, find_later=find_newest)
     newest = _SlotRange(connection, symbol_index, grid, bounds, newest_ends=ends, find_later=find_newest).read()
     with force_nested_loops(connection):
         reasons = read_suspect_slots(connection, symbol_index, grid)

@@ -15,6 +15,7 @@ from backfill_assets.market.arrays import Int64
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.sessions import Session, list_previous_sessions, list_sessions
 from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
+from backfill_assets.market.exchanges.profile import MarketProfile
 from backfill_assets.market.gaps.expected_months import MonthlySlots, count_expected, count_months, group_by_month
 from backfill_assets.store.bars.symbol_index import SymbolIndex
 from backfill_assets.store.postgres.array_reader import read_columns
@@ -79,7 +80,7 @@ def find_proven_ends(
 def _build_totals(grid: SlotGrid, bounds: Sequence[int]) -> dict[str, Any]:
     """The totals of months at each end."""
     first, last = (grid.sessions[int(grid.session_index[ordinal])] for ordinal in (bounds[0], bounds[-1] - 1))
-    starts, monthly = _list_slots_since_month(first, last, grid.interval)
+    starts, monthly = _list_slots_since_month(first.market, first, last, grid.interval)
     first_month = int(count_months(grid.starts[bounds[0] : bounds[0] + 1])[0])
     begin = int(monthly.offsets[np.searchsorted(monthly.months, first_month)])
     # Not every session between two of the grid need be in it.
@@ -102,10 +103,12 @@ def _build_totals(grid: SlotGrid, bounds: Sequence[int]) -> dict[str, Any]:
     }
 
 
-@lru_cache(maxsize=32)
-def _list_slots_since_month(first: Session, last: Session, interval: Interval) -> tuple[Int64, MonthlySlots]:
+@lru_cache(maxsize=32)  # sessions are equal whatever their profile, so that is part of the key
+def _list_slots_since_month(
+    market: MarketProfile, first: Session, last: Session, interval: Interval
+) -> tuple[Int64, MonthlySlots]:
     """The starts of all slots (epoch seconds) since before the month of ``first``, up to ``last``, and their months."""
-    sessions = list_sessions(first.market, first.day, last.day)
+    sessions = list_sessions(market, first.day, last.day)
     grid = build_slot_grid((*list_previous_sessions(first, _SESSIONS_OF_MONTH), *sessions), interval)
     return grid.starts, group_by_month(grid)
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from backfill_assets.market.arrays import Bools, Floats, Int8, Int64
 from backfill_assets.market.calendar.intervals import Interval
+from backfill_assets.market.calendar.sessions import Session, list_next_sessions
 from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.exchanges.learned import DailyFigure
 from backfill_assets.market.exchanges.profile import DailyEvidence
@@ -110,14 +111,14 @@ def read_evidence(
     published; nothing else about them explains anything. Requests for symbols of other exchanges show nothing. With
     ``only_states`` what symbols lacked in earlier sessions is read only of those whose states depend on it: it is most
     of the time in the hours in which the newest session is absent for all. Sessions that have been overdue at ``now``
-    for longer than any bar is asked for often have no newest ones then.
+    for longer than any bar is asked for often, and have newer ones after them, have no newest ones then.
     """
     if not symbol_index.size or not grid.sessions:
         empty = AbsenceEvidence.create_empty(symbol_index.size, len(grid.sessions))
         return RequestHistory.create_empty(), empty
     days, market = [s.day for s in grid.sessions], grid.sessions[0].market
     newest = days[-NEWEST_SESSIONS:]  # older sessions are overdue anyway
-    if only_states and rules.compute_overdue_at(grid.sessions[-1]) + rules.retry_schedule.vendor_gap_after < now:
+    if only_states and _is_long_past(grid.sessions[-1], rules, now):
         newest = []
     active, others = count_rows(connection, market.exchange)
     values: dict[str, Any] = {
@@ -158,6 +159,14 @@ def read_evidence(
         holes=baseline.holes,
     )
     return _build_request_history(history, symbol_index, grid), evidence
+
+
+def _is_long_past(session: Session, rules: GapRules, now: datetime) -> bool:
+    """Whether no look until ``now`` counts a session among the newest; after a long closure one still does."""
+    if rules.compute_overdue_at(session) + rules.retry_schedule.vendor_gap_after >= now:
+        return False
+    # The last one that has opened may be too new for a window.
+    return len(list_next_sessions(session, NEWEST_SESSIONS + 1, now)) > NEWEST_SESSIONS
 
 
 def _find_judged_by_habit(history: dict[str, NDArray[Any]], symbol_index: SymbolIndex, slots: OpenSlots) -> Int64:
