@@ -57,8 +57,8 @@ def measure_coverage(
         only_states: whether only states and counts are looked at. Then ``published_sessions``, ``incomplete_sessions``
             and ``slot_baseline`` of the evidence are those of the symbols whose states depend on them, and nothing is
             learned of publication.
-        trust_census: whether the newest sessions need no look where the census proves them. It does not see what avoids
-            the triggers (docs/decisions/0087).
+        trust_census: whether bars need no look where the census proves them. It does not see what avoids the triggers
+            (docs/decisions/0087).
     """
     symbol_index = SymbolIndex.from_symbols(symbols)
     if stored is None:

@@ -70,7 +70,7 @@ def read_stored_slots(
     """Look up every slot of ``grid`` for every symbol. Changes planner settings of the transaction.
 
     With ``find_newest`` the bars after the grid are looked at, too, for ``newest``: they should be few. Without
-    ``trust_census`` the bars of the newest sessions are counted although the census proves them.
+    ``trust_census`` the bars are counted although the census proves them.
     """
     bounds = grid.session_offsets[max(0, len(grid.sessions) - NEWEST_SESSIONS) :].tolist()
     connection.execute(_FORCE_INDEX_SCANS)
@@ -81,7 +81,11 @@ def read_stored_slots(
     with force_nested_loops(connection):
         reasons = read_suspect_slots(connection, symbol_index, grid)
     connection.execute(_ALLOW_SEQUENTIAL_SCANS)
-    older, external = _read_older(connection, symbol_index, grid, bounds[0], np.flatnonzero(ends == NOT_PROVEN))
+    if trust_census:
+        older, external = _read_older(connection, symbol_index, grid, bounds[0], np.flatnonzero(ends == NOT_PROVEN))
+    else:
+        older = [_SlotRange(connection, symbol_index, grid, [0, bounds[0]]).read()]
+        external = np.zeros(symbol_index.size, np.int64)
     parts = [newest, *older]
     absent = np.sort(np.concatenate([part.absent for part in parts]))
     otherwise_suspect = np.concatenate([*(part.suspect for part in parts), reasons.cut, reasons.rejected])
