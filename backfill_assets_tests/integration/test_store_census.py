@@ -13,6 +13,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from backfill_assets.market.calendar.intervals import INTERVALS, recognize_interval
+from backfill_assets.store.census import verification
 from backfill_assets.store.census.comparison import compare_census
 from backfill_assets.store.census.explained import (
     Explanation,
@@ -302,6 +303,29 @@ def test_years_that_are_made_move_bars_that_stay_counted(store: Database) -> Non
         insert(connection, 1, 0, 3)
         connection.execute("UPDATE market_data_2019 SET timestamp = timestamp + interval '1 day'")
         connection.execute("DELETE FROM market_data_before_2019")
+    require_right(store)
+
+
+def test_what_was_written_past_the_triggers_is_found_when_its_block_has_its_turn(
+    store: Database, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verification, "BLOCK_SIZE", 1)
+    with store.transaction() as connection:
+        for symbol_id in IDS:
+            insert(connection, symbol_id, 0, 60)
+    keep_census(store)
+    with store.transaction() as connection:
+        connection.execute("SET LOCAL session_replication_role = replica")
+        delete(connection, 2, 10, 5)
+    for turn in (3, 5):  # of the first symbol and of the last one
+        verification.verify_census_block(store, turn)
+        assert read(store).uncounted.tolist() == []
+    assert caplog.messages == []
+    verification.verify_census_block(store, 4)
+    assert read(store).uncounted.tolist() == [2]
+    assert "bars of 1 symbol were written past the triggers of the census" in caplog.text
+    keep_census(store)
+    assert count_by_symbol(read(store)) == {1: 60, 2: 55, 3: 60}
     require_right(store)
 
 

@@ -14,14 +14,20 @@ from backfill_assets.quality.census.explaining import explain_months
 from backfill_assets.quality.census.scope import read_scope
 from backfill_assets.store.bars.interval_spellings import adopt_spellings
 from backfill_assets.store.census.upkeep import BLOCKS_OF_VERIFYING, keep_census
+from backfill_assets.store.census.verification import verify_census_block
 from backfill_assets.store.postgres.connection import Database, is_read_only
 
 STEPS_OF_VERIFYING = 5  # some seconds
+_TURN_SECONDS = 900  # as often as the verify job runs
 _ALL = 1_000_000  # steps, more than any store needs
 
 
 def update_census(database: Database, settings: Settings, markets: Sequence[MarketProfile], interval: Interval) -> None:
-    """Count and add up bars, and explain what is absent: all that can be done within some seconds or a minute."""
+    """Count and add up bars, and explain what is absent: all that can be done within some seconds or a minute.
+
+    A block of symbols is counted again each time, by the clock, so that all have their turn.
+    """
+    verify_census_block(database, int(settings.now().timestamp() // _TURN_SECONDS))
     keep_census(database, blocks=BLOCKS_OF_VERIFYING)
     _settle_all(database, settings, markets, interval, steps=STEPS_OF_VERIFYING)
 
