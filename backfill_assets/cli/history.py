@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from backfill_assets.cli.caller import clean_text, describe_caller
+from backfill_assets.cli.command_group import CommandGroup
 from backfill_assets.cli.options import (
     add_common_options,
     add_debug_option,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from backfill_assets.backfill.history.spending import HistoryWalk
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def history() -> None:
     """Sessions since BACKFILL_HISTORY_FROM: filled with calls that are left over, newest first."""
 
