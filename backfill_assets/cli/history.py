@@ -97,7 +97,7 @@ def _describe(engine: "Engine") -> dict[str, Any]:
 @add_format_option("table", "json")
 @add_common_options
 def history_status(output_format: str, as_of: datetime | None, debug: bool) -> None:
-    """Show how complete the history is, when it will be done, and what the newest look at it said."""
+    """Show how complete the history is, when it will be done, and why it last stopped."""
     _show(output_format, as_of, debug, _list_status)
 
 
@@ -105,9 +105,9 @@ def history_status(output_format: str, as_of: datetime | None, debug: bool) -> N
 @add_format_option("table", "json")
 @add_common_options
 def history_estimate(output_format: str, as_of: datetime | None, debug: bool) -> None:
-    """Show what the rest of the history costs, and until when it takes; requests nothing.
+    """Show what the rest of the history costs, and when it will be done; requests nothing.
 
-    The day rests on the calls that were left over on past days, not on the limit.
+    The date rests on the calls that were left over on past days, not on the limit.
     """
     _show(output_format, as_of, debug, _list_estimate)
 
@@ -134,8 +134,11 @@ def _show(
 
 
 def _list_status(described: dict[str, Any]) -> dict[str, str]:
-    names = {"summary": "history", "pause": "pause", "looked_at": "newest look", "said": "what it said"}
-    return {shown: described[name] for name, shown in names.items() if described[name]}
+    names = {"summary": "history", "pause": "pause", "looked_at": "last look", "said": "its result"}
+    lines = {shown: described[name] for name, shown in names.items() if described[name]}
+    if lines.get("pause", "") in described["summary"]:  # said already
+        lines.pop("pause", None)
+    return lines
 
 
 def _list_estimate(described: dict[str, Any]) -> dict[str, str]:

@@ -362,7 +362,7 @@ def test_a_walk_ends_after_some_requests_and_new_symbols_get_theirs(
 ) -> None:
     sandbox = start_sandbox()
     engine = make_engine(sandbox, ("AAPL", "MSFT"), **SETTINGS)
-    assert "next walk goes on" in go_on(engine, max_requests=2)
+    assert "the next one goes on" in go_on(engine, max_requests=2)
     assert Counter(list_asked(engine)) == {"AAPL": 1, "MSFT": 1}
     with engine.database.transaction() as connection:
         add_symbols(connection, parse_tickers(["KO"]))
