@@ -73,6 +73,9 @@ def _require_wanted(engine: "Engine") -> None:
 
     if not is_history_wanted(engine):
         raise UsageError(f"{OFF}; for example: BACKFILL_HISTORY_FROM=2020-10-12")
+    first, today = engine.settings.history_from, engine.settings.now().date()
+    if first is not None and first > today:
+        raise UsageError(f"BACKFILL_HISTORY_FROM {first} is in the future; give the first day that is to have bars")
 
 
 def _describe(engine: "Engine") -> dict[str, Any]:

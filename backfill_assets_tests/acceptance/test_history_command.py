@@ -71,7 +71,11 @@ def test_without_a_day_the_commands_say_what_to_set(
     assert "MSFT" not in user.run_cli("symbols list").out
     added = user.run_cli("symbols add MSFT --history-from 2025-01-02")
     assert "1 symbol to be complete from 2025-01-02; see: backfill-assets history estimate" in added.out
+    assert "  to be complete from 2025-01-02 on (symbols add --history-from)\n" in user.run_cli("symbols show MSFT").out
     assert user.run_cli("history estimate --format json").json["symbols"] == 1
+    monkeypatch.setenv("BACKFILL_INTERVALS", '["30m", "1h"]')
+    assert user.run_cli("history estimate --format json").json["symbols"] == 1  # in both intervals
+    monkeypatch.delenv("BACKFILL_INTERVALS")
     monkeypatch.setenv("BACKFILL_HISTORY_FROM", "2010-01-04")
     assert "BACKFILL_HISTORY_FROM 2010-01-04 is before" in user.run_cli("history estimate").err
     assert "BACKFILL_HISTORY_FROM 2010-01-04 is before" in user.run_cli("status").out

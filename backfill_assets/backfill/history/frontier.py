@@ -184,18 +184,13 @@ def is_history_wanted(engine: Engine) -> bool:
 
 
 def require_history_from(settings: Settings) -> None:
-    """Make sure that BACKFILL_HISTORY_FROM is neither before everything that the vendor has nor in the future.
+    """Make sure that BACKFILL_HISTORY_FROM is not before everything that the vendor has.
 
     Raises:
-        UsageError: it is in the future, or before the first day of every exchange's feed; the message names the oldest
-            one.
+        UsageError: it is before the first day of every exchange's feed; the message names the oldest one.
     """
     if settings.history_from is None:
         return
-    if settings.history_from > settings.now().date():
-        raise UsageError(
-            f"BACKFILL_HISTORY_FROM {settings.history_from} is in the future; give the first day that is to have bars"
-        )
     beginnings = [
         (find_feed_beginning(market, source), market, source)
         for market in settings.markets
