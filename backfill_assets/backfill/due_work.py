@@ -197,7 +197,7 @@ def _explain_backoff(engine: Engine) -> str:
     backoff = min(timedelta(minutes=2 ** min(failed_count, 10)), MAX_BACKOFF)
     if failed_count and elapsed < backoff:
         return (
-            f"{failed_count} runs in a row ended early;"
+            f"{format_count(failed_count, 'run', 'runs in a row')} ended early;"
             f" the next may start in {int((backoff - elapsed).total_seconds())} s"
         )
     return ""

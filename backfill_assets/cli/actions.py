@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from backfill_assets.cli.command_group import CommandGroup
 from backfill_assets.cli.options import (
     DateType,
     add_common_options,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 KINDS = ("split", "dividend", "spinoff")
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def actions() -> None:
     """Splits, dividends and spin-offs: what adjusted prices are computed with. Stored bars are raw."""
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from backfill_assets.cli.caller import clean_text, describe_caller
+from backfill_assets.cli.command_group import CommandGroup
 from backfill_assets.cli.options import (
     DurationType,
     InstantType,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def alerts() -> None:
     """Alert destinations (BACKFILL_ALERT_URLS), what is failing, and answers to it."""
 

@@ -6,6 +6,7 @@ from datetime import date, datetime
 
 import click
 
+from backfill_assets.cli.command_group import CommandGroup
 from backfill_assets.cli.exchange_choice import add_exchange_choice, choose_of_universe, list_chosen
 from backfill_assets.cli.options import (
     DateType,
@@ -64,7 +65,7 @@ def certify(
     sys.exit(0 if answer.is_certifiable else EXIT_NOT_CERTIFIABLE)
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def certificates() -> None:
     """Certificates: what was found complete when, with a hash of its bars."""
 

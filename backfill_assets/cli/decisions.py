@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from backfill_assets.cli.caller import clean_text, describe_caller
+from backfill_assets.cli.command_group import CommandGroup
 from backfill_assets.cli.options import add_common_options, add_format_option, load_command_settings, make_console
 from backfill_assets.config.counts import format_count
 from backfill_assets.errors import UsageError
@@ -45,7 +46,7 @@ class DecisionFilter:
         ]
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def decisions() -> None:
     """What a person must decide: doubts about bars, renamed and ended tickers, closed days."""
 

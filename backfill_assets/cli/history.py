@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from backfill_assets.cli.caller import clean_text, describe_caller
+from backfill_assets.cli.command_group import CommandGroup
 from backfill_assets.cli.options import (
     add_common_options,
     add_debug_option,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from backfill_assets.backfill.history.spending import HistoryWalk
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def history() -> None:
     """Sessions since BACKFILL_HISTORY_FROM: filled with calls that are left over, newest first."""
 
@@ -72,6 +73,9 @@ def _require_wanted(engine: "Engine") -> None:
 
     if not is_history_wanted(engine):
         raise UsageError(f"{OFF}; for example: BACKFILL_HISTORY_FROM=2020-10-12")
+    first, today = engine.settings.history_from, engine.settings.now().date()
+    if first is not None and first > today:
+        raise UsageError(f"BACKFILL_HISTORY_FROM {first} is in the future; give the first day that is to have bars")
 
 
 def _describe(engine: "Engine") -> dict[str, Any]:
@@ -96,7 +100,7 @@ def _describe(engine: "Engine") -> dict[str, Any]:
 @add_format_option("table", "json")
 @add_common_options
 def history_status(output_format: str, as_of: datetime | None, debug: bool) -> None:
-    """Show how complete the history is, when it will be done, and what the newest look at it said."""
+    """Show how complete the history is, when it will be done, and why it last stopped."""
     _show(output_format, as_of, debug, _list_status)
 
 
@@ -104,9 +108,9 @@ def history_status(output_format: str, as_of: datetime | None, debug: bool) -> N
 @add_format_option("table", "json")
 @add_common_options
 def history_estimate(output_format: str, as_of: datetime | None, debug: bool) -> None:
-    """Show what the rest of the history costs, and until when it takes; requests nothing.
+    """Show what the rest of the history costs, and when it will be done; requests nothing.
 
-    The day rests on the calls that were left over on past days, not on the limit.
+    The date rests on the calls that were left over on past days, not on the limit.
     """
     _show(output_format, as_of, debug, _list_estimate)
 
@@ -133,8 +137,11 @@ def _show(
 
 
 def _list_status(described: dict[str, Any]) -> dict[str, str]:
-    names = {"summary": "history", "pause": "pause", "looked_at": "newest look", "said": "what it said"}
-    return {shown: described[name] for name, shown in names.items() if described[name]}
+    names = {"summary": "history", "pause": "pause", "looked_at": "last look", "said": "its result"}
+    lines = {shown: described[name] for name, shown in names.items() if described[name]}
+    if lines.get("pause", "") in described["summary"]:  # said already
+        lines.pop("pause", None)
+    return lines
 
 
 def _list_estimate(described: dict[str, Any]) -> dict[str, str]:

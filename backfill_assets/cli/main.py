@@ -18,6 +18,7 @@ from backfill_assets.cli.audit import audit
 from backfill_assets.cli.bars import bars
 from backfill_assets.cli.census import census
 from backfill_assets.cli.certify import certificates, certify
+from backfill_assets.cli.command_group import CommandGroup
 from backfill_assets.cli.decisions import decisions
 from backfill_assets.cli.demo import demo
 from backfill_assets.cli.dev import dev
@@ -51,7 +52,7 @@ PROGRAM_NAME = "backfill-assets"  # in messages, also when started by ``python -
 EXIT_INTERRUPTED = 130
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="backfill_assets")
 def cli() -> None:
     """Find and fill gaps in a Postgres store of 30-minute market bars, and prove that it is complete."""

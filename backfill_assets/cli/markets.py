@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from backfill_assets.cli.command_group import CommandGroup
 from backfill_assets.cli.markets_probe import markets_probe
 from backfill_assets.cli.options import add_common_options, add_format_option, load_command_settings, make_console
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from backfill_assets.backfill.market_overview import MarketLine, MarketReport
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def markets() -> None:
     """The exchanges: their hours, what is assumed of them, and what was seen."""
 

@@ -34,6 +34,8 @@ def partition_table(dry_run: bool, abandon: bool, output_format: str, as_of: dat
     from backfill_assets.backfill.table_partitioning import abandon_partitioning
     from backfill_assets.store.postgres.database import open_database
 
+    if dry_run and abandon:
+        raise UsageError("--dry-run and --abandon exclude each other; --dry-run also shows what is under way")
     settings = load_command_settings(as_of, debug=debug)
     with closing(open_database(settings)) as database:
         if abandon:

@@ -15,7 +15,7 @@ from backfill_assets.errors import UsageError
 @click.option("--reason", help="Shown wherever the pause is shown.")
 @add_debug_option
 def pause(until: datetime | None, duration: timedelta | None, reason: str | None, debug: bool) -> None:
-    """Send no request to the vendor, from any host and with any token, until ``resume`` or --until.
+    """Send no request to the vendor, from any host and with any token, until resume or --until.
 
     A pause begins and ends by the clock of the database server, whatever BACKFILL_AS_OF says.
     Runs that are under way end with exit code 4 after the requests in flight, and store what they received.

@@ -37,7 +37,9 @@ def show_window(console: Console, window: Window, now: datetime, style: MomentSt
     style = style or choose_moment_style(window.market, [US.exchange])
     as_of = style.format_minute(now)
     if not window.sessions:
-        console.print(f"no session due: none in {window.description} has opened by {as_of}")
+        console.print(
+            f"no session due: none in {window.description} has opened by {as_of} (weekends and holidays have none)"
+        )
         return
     days = [s.day.isoformat() + (" (early close)" if s.is_early_close else "") for s in window.sessions]
     listed_days = ", ".join(days) if len(days) <= 6 else f"{days[0]} … {days[-1]}"

@@ -10,7 +10,7 @@ from backfill_assets.cli.options import add_common_options, load_command_setting
 @click.command()
 @add_common_options
 def resume(as_of: datetime | None, debug: bool) -> None:
-    """End a pause that ``pause`` began; without one, nothing happens."""
+    """End a pause of all requests; if there is none, nothing happens."""
     from backfill_assets.backfill.job_request import open_engine
     from backfill_assets.store.quota.spending_pause import end_pause
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from backfill_assets.cli.command_group import CommandGroup
 from backfill_assets.cli.exchange_choice import add_exchange_choice, list_chosen
 from backfill_assets.cli.named_symbols import MAX_FAULTS, collect_tickers
 from backfill_assets.cli.options import DateType, add_common_options, load_command_settings, warn_unused_names
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from backfill_assets.store.postgres.connection import Connection
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def symbols() -> None:
     """The universe: the symbols whose bars must be complete."""
 

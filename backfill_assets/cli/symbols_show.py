@@ -12,11 +12,12 @@ from backfill_assets.errors import UsageError
 @click.argument("tickers", nargs=-1, required=True)
 @add_common_options
 def symbols_show(tickers: tuple[str, ...], as_of: datetime | None, debug: bool) -> None:
-    """Show whether tickers are active, which instruments they named when, and who recorded that."""
+    """Show whether tickers are active, their own first day, which instruments they named when, and who said so."""
     from backfill_assets.backfill.identity.lives import describe_ends, list_lives
     from backfill_assets.backfill.job_request import open_engine
     from backfill_assets.market.calendar.tickers import parse_tickers
     from backfill_assets.market.exchanges.registry import DEFAULT_EXCHANGE
+    from backfill_assets.store.history import read_goals
     from backfill_assets.store.listings import read_listing_records
     from backfill_assets.store.price_units import read_price_units
     from backfill_assets.store.symbols import list_symbols
@@ -32,11 +33,14 @@ def symbols_show(tickers: tuple[str, ...], as_of: datetime | None, debug: bool) 
         units = read_price_units(connection, elsewhere) if elsewhere else {}
         if unknown := [str(ticker) for ticker in chosen if ticker not in symbols]:
             raise UsageError(f"not in the universe: {', '.join(unknown[:5])}; see: backfill-assets symbols list --all")
+        first_days = read_goals(connection, [symbols[ticker].symbol_id for ticker in chosen])
         for symbol in (symbols[ticker] for ticker in chosen):
             state = "active" if symbol.is_active else ends.get(symbol.symbol_id, "inactive")
             click.echo(f"{symbol.ticker}  {state}")
             if unit := units.get(symbol.symbol_id):
                 click.echo(f"  prices in {unit}")
+            if first := first_days.get(symbol.symbol_id):
+                click.echo(f"  to be complete from {first} on (symbols add --history-from)")
             lives = list_lives(connection, symbol)
             records = read_listing_records(connection, [life.listing.listing_id for life in lives])
             for life in lives:

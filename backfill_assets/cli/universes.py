@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from backfill_assets.cli.command_group import CommandGroup
 from backfill_assets.cli.exchange_choice import (
     add_exchange_choice,
     choose_of_universe,
@@ -35,7 +36,7 @@ _MAX_INCOMPLETE_HELP = "So many symbols may be incomplete once a session is over
 _DEADLINE_HELP = "After a session's close; then it is certified however many lack, for instance 16h."
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def universes() -> None:
     """Universes with a name: a session gets a certificate for each, when it is complete for its symbols."""
 

@@ -34,7 +34,7 @@ def test_a_user_sees_the_price_first_and_the_end_afterwards(user: User) -> None:
     first = user.run_cli("history start --requests 2 --quiet")
     assert first.err == ""
     assert first.out.splitlines()[0].startswith("2 requests · 10 calls · ")
-    assert "the next walk goes on" in first.out
+    assert "the next one goes on" in first.out
     done = user.run_cli("history start --format json").json
     assert (done["walk"]["requests"], done["complete"], done["summary"]) == (2, True, "complete")
     assert user.run_cli("status --format json").json["history"]["percent"] == 100.0
@@ -44,6 +44,7 @@ def test_a_user_sees_the_price_first_and_the_end_afterwards(user: User) -> None:
 def test_a_pause_holds_the_history_alone(user: User) -> None:
     paused = user.run_cli("history pause --reason audit")
     assert (paused.code, "(audit); to go on: backfill-assets history resume" in paused.out) == (0, True)
+    assert user.run_cli("history status").out.count("the history is paused by") == 1
     assert "end unknown: the history is paused by" in user.run_cli("history status").out
     assert user.run_cli("run --quiet").code == 0
     assert user.run_cli("history resume").out == "the history goes on\n"
@@ -70,10 +71,17 @@ def test_without_a_day_the_commands_say_what_to_set(
     assert "MSFT" not in user.run_cli("symbols list").out
     added = user.run_cli("symbols add MSFT --history-from 2025-01-02")
     assert "1 symbol to be complete from 2025-01-02; see: backfill-assets history estimate" in added.out
+    assert "  to be complete from 2025-01-02 on (symbols add --history-from)\n" in user.run_cli("symbols show MSFT").out
     assert user.run_cli("history estimate --format json").json["symbols"] == 1
+    monkeypatch.setenv("BACKFILL_INTERVALS", '["30m", "1h"]')
+    assert user.run_cli("history estimate --format json").json["symbols"] == 1  # in both intervals
+    monkeypatch.delenv("BACKFILL_INTERVALS")
     monkeypatch.setenv("BACKFILL_HISTORY_FROM", "2010-01-04")
     assert "BACKFILL_HISTORY_FROM 2010-01-04 is before" in user.run_cli("history estimate").err
     assert "BACKFILL_HISTORY_FROM 2010-01-04 is before" in user.run_cli("status").out
+    monkeypatch.setenv("BACKFILL_HISTORY_FROM", "2027-01-04")
+    refused = user.run_cli("history estimate")
+    assert (refused.code, "BACKFILL_HISTORY_FROM 2027-01-04 is in the future" in refused.err) == (2, True)
 
 
 def test_the_page_says_how_far_the_history_is(user: User) -> None:

@@ -31,6 +31,8 @@ def test_a_table_is_partitioned_after_a_kill_and_a_new_one_is_refused(
     shown = user.run_cli("partition-table --dry-run").out
     assert f"size       {dry['bytes'] / 1e6:,.1f} MB; {dry['free_bytes_needed'] / 1e6:,.1f} MB must be free" in shown
     assert "no partitioning of market_data is under way" in user.run_cli("partition-table --abandon").err
+    both = user.run_cli("partition-table --dry-run --abandon")
+    assert (both.code, "exclude each other" in both.err) == (2, True)
     with psycopg.connect(url) as reader:  # holds the switch up
         reader.execute("SELECT FROM market_data LIMIT 1")
         process = user.start_cli("partition-table")

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 from backfill_assets.errors import DatabaseUnavailable
+from backfill_assets.store.postgres import embedded_recovery
 from backfill_assets.store.postgres.embedded import start_embedded_database
 from backfill_assets_tests.embedded_server import release_embedded_server
 from backfill_assets_tests.processes import start_process
@@ -50,6 +51,21 @@ def test_the_server_stops_with_its_last_user_after_another_was_killed(new_home: 
     with psycopg.connect(url) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
     release_embedded_server(new_home)
+    assert not (new_home / "postgres" / "postmaster.pid").exists()
+
+
+def test_an_interruption_while_the_server_starts_leaves_no_server(
+    new_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(folder: Path, pid: int | None = None) -> bool:
+        assert wait_until_ready(folder, pid)
+        raise KeyboardInterrupt
+
+    wait_until_ready = embedded_recovery.wait_until_ready
+    monkeypatch.setattr(embedded_recovery, "wait_until_ready", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        start_embedded_database(new_home, "bars")
+    assert (new_home / "postgres" / "PG_VERSION").exists()
     assert not (new_home / "postgres" / "postmaster.pid").exists()
 
 

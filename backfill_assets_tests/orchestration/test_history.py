@@ -130,7 +130,7 @@ def test_a_refused_token_fails_the_run_and_holds_back_the_next_ones(
     assert not fill(refused).success
     with deployment.engine.database.transaction() as connection:
         assert "check EODHD_API_TOKEN" in read_history_state(connection).said
-    assert tick(refused).skip_message.startswith("1 runs in a row ended early")
+    assert tick(refused).skip_message.startswith("1 run ended early")
 
 
 def test_without_a_day_there_is_no_asset_and_nothing_is_looked_at(deploy: Deploy, start_sandbox: StartSandbox) -> None:

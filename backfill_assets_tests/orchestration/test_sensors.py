@@ -152,7 +152,7 @@ def test_no_run_starts_without_quota(deploy: Deploy, start_sandbox: StartSandbox
     assert not deployment.run_gap_sensor()[0].success
     tick = deployment.tick()
     assert not tick.run_requests
-    assert tick.skip_message.startswith("1 runs in a row ended early; the next may start in ")
+    assert tick.skip_message.startswith("1 run ended early; the next may start in ")
     with deployment.engine.database.transaction() as connection:
         connection.execute("UPDATE backfill.runs SET finished_at = finished_at - interval '1 hour'")
     assert deployment.tick().skip_message == "daily call quota is used up; requests resume at 2026-06-04 00:00 UTC"

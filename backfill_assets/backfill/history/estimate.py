@@ -32,8 +32,8 @@ class HistoryEstimate:
 
     Attributes:
         symbols: with a history.
-        symbols_done: those of them of which all was requested.
-        sessions: of all these symbols, as far as is known since when they are listed.
+        symbols_done: those of them of which all was requested, in every interval.
+        sessions: of all these symbols and intervals, as far as is known since when they are listed.
         sessions_done: those of them that were walked over.
         requests: intraday requests that are left, as few as possible; those repeated after faults come on top.
         calls: what they cost, and the daily histories that are read before.
@@ -120,15 +120,18 @@ def estimate_history(engine: Engine) -> HistoryEstimate | None:
     histories = read_histories(engine)
     if not histories:
         return None
-    symbols, complete, sessions, done = (sum(column) for column in zip(*map(_count, histories), strict=True))
+    sessions, done = (sum(column) for column in zip(*map(_count, histories), strict=True))
+    symbols = {one.symbol.symbol_id for history in histories for one in history.symbols}
+    left = {one.symbol.symbol_id for history in histories for one in history.symbols if not one.is_complete}
     requests, unread = _count_requests(histories), _count_unread(histories)
     calls = requests * engine.prices.intraday + unread * engine.prices.daily
-    estimate = HistoryEstimate(symbols, complete, sessions, done, requests, calls)
+    estimate = HistoryEstimate(len(symbols), len(symbols - left), sessions, done, requests, calls)
     estimate = replace(estimate, ends_before=min(history.end for history in histories))
     if estimate.is_complete:
         return estimate
     waits = list(_list_waits(engine, histories))
-    estimate = replace(estimate, waiting=len(waits), waits_until=max(waits, default=None))
+    last = max((moment for _, moment in waits), default=None)
+    estimate = replace(estimate, waiting=len({symbol_id for symbol_id, _ in waits}), waits_until=last)
     return _add_date(engine, estimate, explain_plan_limits(histories))
 
 
@@ -141,14 +144,14 @@ def describe_history(engine: Engine) -> dict[str, Any] | None:
     return estimate.as_dict() if estimate else None
 
 
-def _count(history: MarketHistory) -> tuple[int, int, int, int]:
-    """The first four fields of an estimate, for one exchange and interval."""
+def _count(history: MarketHistory) -> tuple[int, int]:
+    """How many sessions all symbols have, and how many were walked over, for one exchange and interval."""
     sessions = done = 0
     for one in history.symbols:
         before = history.end if one.last is None else min(history.end, one.last + timedelta(days=1))
         sessions += history.count_sessions(one.first, before)
         done += history.count_sessions(max(one.first, one.oldest), before)
-    return len(history.symbols), sum(one.is_complete for one in history.symbols), sessions, done
+    return sessions, done
 
 
 def _count_requests(histories: Sequence[MarketHistory]) -> int:
@@ -173,13 +176,13 @@ def _count_unread(histories: Sequence[MarketHistory]) -> int:
     )
 
 
-def _list_waits(engine: Engine, histories: Sequence[MarketHistory]) -> Iterator[datetime]:
-    """Until when each symbol waits whose newest requests failed, of those that something is left of."""
+def _list_waits(engine: Engine, histories: Sequence[MarketHistory]) -> Iterator[tuple[int, datetime]]:
+    """Symbols whose newest requests failed, of those that something is left of, and until when each waits."""
     until = find_failing(engine, histories)
     for history in histories:
         for one in history.symbols:
             if not one.is_complete and (moment := until.get(name_position(history, one))):
-                yield moment
+                yield one.symbol.symbol_id, moment
 
 
 def _add_date(engine: Engine, estimate: HistoryEstimate, limit: str) -> HistoryEstimate:

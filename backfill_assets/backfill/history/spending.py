@@ -237,7 +237,7 @@ class _Walk:
         """Take one step; returns why the walk ends, empty if it goes on."""
         engine = self._engine
         if self._requests >= self._max_requests:
-            return f"{format_count(self._requests, 'request')} sent; the next walk goes on"
+            return f"{format_count(self._requests, 'request')} sent, as many as one run may send; the next one goes on"
         if reason := _explain_and_record_standstill(engine):
             return reason
         histories = read_histories(engine)

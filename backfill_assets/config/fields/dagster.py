@@ -27,7 +27,8 @@ class DagsterFields(SettingsGroup):
     intervals: Annotated[tuple[str, ...], AfterValidator(validate_interval_names)] = Field(
         (DEFAULT_INTERVAL,),
         alias="BACKFILL_INTERVALS",
-        description="Bar intervals that are assets, as a JSON list; each interval needs its own requests.",
+        description="Bar intervals that are assets, as a JSON list; each interval has its own requests; only those of"
+        " the history are shared.",
     )
     owners: Annotated[tuple[str, ...], AfterValidator(validate_owners)] = Field(
         (),

@@ -42,8 +42,13 @@ def start_server(folder: Path, database: str) -> str:
     """
     account = choose_account(folder)
     with _lock(folder):
-        start_database_server(folder, account)
-        _enter_this_process(folder, account)
+        try:
+            start_database_server(folder, account)
+            _enter_this_process(folder, account)
+        except KeyboardInterrupt:  # the server may run already, and nobody uses it
+            if folder not in _registered and (folder / "PG_VERSION").exists():
+                _leave_this_process(folder)
+            raise
     if folder not in _registered:
         _registered.add(folder)
         atexit.register(release_server, folder)
@@ -58,10 +63,7 @@ def release_server(folder: Path) -> None:
     if not folder.exists():
         return
     with _lock(folder):
-        users = [pid for pid in _read_pids(folder) if pid != os.getpid() and is_process_alive(pid)]
-        (folder / _PID_LIST).write_text(json.dumps(users))
-        if not users:
-            stop_database_server(folder)
+        _leave_this_process(folder)
 
 
 def start_database_server(folder: Path, account: Account) -> None:
@@ -103,6 +105,14 @@ def _lock(folder: Path) -> Iterator[None]:
             owner = folder.parent.stat()
             os.chown(path, owner.st_uid, owner.st_gid)
         yield
+
+
+def _leave_this_process(folder: Path) -> None:
+    """Take this process out of the list of users, and stop the server if no other one uses it; under the lock."""
+    users = [pid for pid in _read_pids(folder) if pid != os.getpid() and is_process_alive(pid)]
+    (folder / _PID_LIST).write_text(json.dumps(users))
+    if not users:
+        stop_database_server(folder)
 
 
 def _enter_this_process(folder: Path, account: Account) -> None:
