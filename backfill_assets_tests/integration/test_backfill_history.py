@@ -387,6 +387,21 @@ def test_a_symbol_may_have_a_day_of_its_own(make_engine: MakeEngine, start_sandb
     assert count_history_bars(engine, "AAPL") == 13 * len(sessions)
 
 
+def test_a_symbol_that_the_vendor_does_not_serve_has_no_history_until_it_does(
+    make_engine: MakeEngine, start_sandbox: StartSandbox
+) -> None:
+    engine = make_engine(start_sandbox(), ("AAPL", "KO"), **SETTINGS)
+    with engine.database.transaction() as connection:
+        connection.execute(
+            "INSERT INTO backfill.unserved_symbols (symbol_id, found_at, asked_since, reason)"
+            " SELECT symbol_id, now(), now(), 'unknown' FROM market_symbols WHERE symbol = 'KO'"
+        )
+    assert estimate(engine).symbols == 1
+    with engine.database.transaction() as connection:
+        connection.execute("UPDATE backfill.unserved_symbols SET ended_at = now()")
+    assert estimate(engine).symbols == 2
+
+
 def test_a_day_before_everything_that_the_vendor_has_is_refused_by_name(
     make_engine: MakeEngine, start_sandbox: StartSandbox
 ) -> None:

@@ -25,6 +25,7 @@ from backfill_assets.market.calendar.windows import Window, build_session_window
 from backfill_assets.market.exchanges.feed_beginnings import find_feed_beginning
 from backfill_assets.market.exchanges.profile import MarketProfile
 from backfill_assets.market.purposes import Purpose
+from backfill_assets.store.evidence.unserved_symbols import list_unserved_without_bars
 from backfill_assets.store.history import (
     LONGEST_CLOSURE,
     HistoryProgress,
@@ -248,7 +249,9 @@ def _read_history(engine: Engine, market: MarketProfile, interval_name: str) -> 
     if end is None:
         return None
     with engine.database.transaction() as connection:
-        symbols = read_job_universe(connection, market.exchange, settings.as_of).list_all()
+        unserved = list_unserved_without_bars(connection)  # asked weekly for newer bars; their history begins with one
+        listed = read_job_universe(connection, market.exchange, settings.as_of).list_all()
+        symbols = [symbol for symbol in listed if symbol.symbol_id not in unserved]
         ids = [symbol.symbol_id for symbol in symbols]
         own, lives = read_goals(connection, ids), read_known_lives(connection, ids)
         progress = read_history_progress(connection, ids, interval)
