@@ -75,10 +75,10 @@ def measure(*, quick: bool) -> Section:
             ]
     notes = (
         "Ratios of processor time of client and server, with the triggers over without them. The census appends a row"
-        " for each statement, symbol and month, which no single row hides: 11 to 18 µs a statement."
-        " Overwriting or deleting our bars writes each old version: one more row with one more index entry, which no trigger does for a tenth"
-        " of the row that is overwritten. A deletion at once is the cheapest write of all, 0.2 µs a row; a trigger for"
-        " rows looks at each, even if it keeps nothing.",
+        " for each statement, symbol and month, which no single row hides: 11 to 18 µs a statement. Overwriting or "
+        "deleting our bars writes each old version: one more row with one more index entry, which no trigger does for"
+        " a tenth of the row that is overwritten. A deletion at once is the cheapest write of all, 0.2 µs a row; a "
+        "trigger for rows looks at each, even if it keeps nothing.",
     )
     return Section("11. What keeping versions costs another program", figures, notes)
 
