@@ -48,7 +48,7 @@ def why(
     from backfill_assets.quality.doubt_explanation import NEIGHBOURS_WITHIN, explain_doubts
     from backfill_assets.quality.experimental import describe_experimental, read_comparison
     from backfill_assets.quality.session_explanation import describe_session
-    from backfill_assets.quality.slot_explanation import explain_slots
+    from backfill_assets.quality.slot_explanation import explain_before_feed, explain_slots
     from backfill_assets.store.bars.rejects import read_current_rejects
     from backfill_assets.store.bars.stored_bars import read_bars
     from backfill_assets.store.evidence.daily_prices import read_daily_price, read_daily_revisions
@@ -79,6 +79,7 @@ def why(
             failure = read_failing_tickers(connection, engine.vendor_access).get(str(job.symbols[0].ticker))
         unreadable_until = failure.next_request_at if failure and failure.is_unreadable else None
         explanations = explain_slots(coverage, bars, rejects, refusals, unreadable_until, doubts, style)
+        explanations = explain_before_feed(explanations, session, job.source_interval)
         doubted = explain_doubts(job.market, doubts, bars, daily[0], explanations)
         evidence = [
             *describe_session(coverage, unreadable_until, style),

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from backfill_assets.market.bars.source_rows import describe_reject
-from backfill_assets.market.calendar.intervals import INTERVALS
+from backfill_assets.market.calendar.intervals import INTERVALS, Interval
 from backfill_assets.market.calendar.moment_style import UTC_STYLE, MomentStyle
+from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.market.calendar.timestamps import format_timestamp
+from backfill_assets.market.exchanges.feed_beginnings import find_feed_beginning
 from backfill_assets.market.exchanges.profile import MarketProfile
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.evidence import NO_ENTRY
@@ -104,6 +106,20 @@ def explain_slots(
             unreadable_until,
         )
         for explanation, start in zip(explanations, coverage.grid.starts.tolist(), strict=True)
+    ]
+
+
+def explain_before_feed(
+    explanations: list[SlotExplanation], session: Session, source: Interval
+) -> list[SlotExplanation]:
+    """The same, but of a session before the vendor's first rows of ``source``, no slot is requested again."""
+    beginning = find_feed_beginning(session.market, source.name)
+    if session.day >= beginning:
+        return explanations
+    fact = f"the vendor has no rows of {source.name} before {beginning}"
+    return [
+        one if one.ask_again is None else replace(one, evidence=f"{one.evidence}; {fact}", ask_again=None)
+        for one in explanations
     ]
 
 

@@ -258,6 +258,16 @@ def test_default_window_after_a_clock_change_has_the_correct_slots(make_user: Ma
     assert slots[0]["slot"] == "2026-03-06T14:30:00Z"
 
 
+def test_why_says_where_the_vendors_feed_begins(make_user: MakeUser, start_sandbox: StartSandbox) -> None:
+    user = make_user(start_sandbox())
+    user.run_cli("symbols add AAPL")
+    for day, is_before in (("2020-10-09", True), ("2020-10-12", False)):
+        slots = user.run_cli(f"why AAPL {day} --format json").json["slots"]
+        assert {slot["state"] for slot in slots} == {"missing"}
+        assert all(("no rows of 5m before 2020-10-12" in slot["evidence"]) == is_before for slot in slots)
+        assert all((slot["ask_again"] is None) == is_before for slot in slots)
+
+
 def test_demo_with_a_token_requests_the_users_symbols_from_the_vendor(
     make_user: MakeUser, start_sandbox: StartSandbox, database: Database
 ) -> None:
