@@ -125,7 +125,7 @@ def _run_cli(*, debug: bool) -> int:
         _report("error", to_one_line(error.headline), map(to_one_line, error.details), show_traceback=debug)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        _report("", "interrupted; what was done until then is stored, and the same command goes on from there")
+        _report("", "interrupted; fetched bars are stored, and the next run continues from there")
         return EXIT_INTERRUPTED
     except Exception as error:  # noqa: BLE001 - one line for users also of a bug
         message = to_one_line(" ".join(str(error).split()))

@@ -291,7 +291,7 @@ def test_interrupted_run_stores_fetched_bars(
         run.send_signal(signal_number)
         _, err = run.communicate(timeout=LONGEST_SECONDS)
     assert run.returncode == 130
-    assert "the same command goes on from there" in err
+    assert "the next run continues from there" in err
     _check_next_run_requests_only_unfinished_tickers(user, sandbox, database)
 
 
@@ -310,7 +310,7 @@ def test_signal_ends_the_run_after_fetched_bars_are_stored(
         _wait_for_state(lambda: _count_rows(database, "pg_locks WHERE NOT granted") > 0, run)
         run.send_signal(signal_number)
     _, err = run.communicate(timeout=LONGEST_SECONDS)
-    assert (run.returncode, "the same command goes on from there" in err) == (130, True)
+    assert (run.returncode, "the next run continues from there" in err) == (130, True)
     assert [len(read_stored_bars(database, symbol)) for symbol in FIVE_SYMBOLS.split()] == [26] * 5
     repeated = user.run_cli("run --format json")
     assert (repeated.code, repeated.json["requests"]) == (0, 0)
